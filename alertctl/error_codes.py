@@ -88,7 +88,10 @@ _ALERTCTL: _Table = {
 
 _NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is not the provider's API."
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
-_PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
+_PROXY = (
+    "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY; "
+    "if the proxy's certificate is not trusted, set ALERTCTL_CA_BUNDLE."
+)
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
 _NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
 _TLS_PORT = "Correct {setting} and the port (for SMTP also SMTP_SECURITY)."
@@ -266,6 +269,7 @@ _NO_LOGIN = "Leave SMTP_USERNAME empty if the server needs no login, else set SM
 _SUBMISSION = "Set SMTP_PORT=587, or SMTP_PORT=465 with SMTP_SECURITY=tls."
 _ADDRESS = "Correct the address (user's preferences, NOTIFICATION_ADMIN_EMAILS or --to) and send the event again."
 _MAILBOX_FULL = "Ask the mailbox's owner to free space, then run alertctl log retry."
+_MESSAGE = "Check what the attempt's answer names, or ask the mail server's administrator."
 _SMTPUTF8 = "Use an ASCII address, or a mail server that supports SMTPUTF8."
 _POSTMASTER = "Ask the server's administrator about EMAIL_FROM_ADDRESS, ALERTCTL_HELO and this machine's IP address."
 _HELO = "Set ALERTCTL_HELO to this machine's host name in DNS."
@@ -432,6 +436,8 @@ def meaning(code: str, reason: str | None, attempt_reason: str | None = None) ->
         )
     if _is_about_client(code, reason):
         return "the mail server refuses this machine or its sender (see the attempt's answer)"
+    if _is_about_message(code, reason):
+        return _status_meaning(code)
     if code in ERROR_CODES:
         return ERROR_CODES[code].meaning
     if reason is not None and reason in _REASONS:
@@ -468,6 +474,8 @@ def known_fix(code: str, reason: str | None, provider: str | None, answer: str |
     """Return the code's own fix, "" without one."""
     if _is_about_client(code, reason):
         return _POSTMASTER
+    if _is_about_message(code, reason):
+        return _MESSAGE
     if provider == "smtp" and code in _SMTP_FIXES:
         return _SMTP_FIXES[code]
     entry = ERROR_CODES.get(code)
@@ -477,8 +485,18 @@ def known_fix(code: str, reason: str | None, provider: str | None, answer: str |
 
 def _is_about_client(code: str, reason: str | None) -> bool:
     """Return whether an SMTP code refuses this client: at MAIL FROM or before, a 5xx is not about a recipient."""
+    return reason in (Reason.CONFIG, Reason.LOCAL) and _depends_on_step(code)
+
+
+def _is_about_message(code: str, reason: str | None) -> bool:
+    """Return whether an SMTP code refuses the message itself: at DATA or later, a 5xx is not about a recipient."""
+    return reason == Reason.REJECTED and _depends_on_step(code)
+
+
+def _depends_on_step(code: str) -> bool:
+    """Return whether the meaning of an SMTP code depends on the step that the server refused."""
     entry = ERROR_CODES.get(code)
-    return _is_status(code) and reason in (Reason.CONFIG, Reason.LOCAL) and (entry is None or entry.reason is None)
+    return _is_status(code) and (entry is None or entry.reason is None)
 
 
 def _needed_scope(answer: str) -> str:

@@ -216,3 +216,18 @@ def test_a_refusal_of_our_own_server_address_blames_no_recipient(code):
     assert "Correct the address" in fix(code, Reason.BAD_ADDRESS, "smtp")
     assert "administrator" in fix(code, Reason.EXPIRED, "smtp", attempt_reason=Reason.CONFIG)
     assert "refuses this machine or its sender" in meaning(code, Reason.EXPIRED, Reason.CONFIG)
+
+
+@pytest.mark.parametrize("code", ["550", "551", "552", "553", "554", "571"])
+def test_a_refusal_of_the_message_blames_no_recipient(code):
+    assert meaning(code, Reason.REJECTED) == "the mail server rejected the message (see the attempt's answer)"
+    advice = "Check what the attempt's answer names, or ask the mail server's administrator."
+    for final in (False, True):
+        assert fix(code, Reason.REJECTED, "smtp", final=final) == advice
+    assert "rejected the message" in meaning(code, Reason.EXPIRED, Reason.REJECTED)
+    assert fix(code, Reason.EXPIRED, "smtp", attempt_reason=Reason.REJECTED) == advice
+
+
+@pytest.mark.parametrize("code", ["530", "535", "message_refused", "invalid_blocks"])
+def test_a_rejected_message_keeps_the_advice_of_a_code_with_one_meaning(code):
+    assert meaning(code, Reason.REJECTED) == ERROR_CODES[code].meaning

@@ -57,8 +57,6 @@ class MessageOptions:
 
 
 DEFAULT_OPTIONS = MessageOptions()
-MAX_MENTIONS = 50
-"""People and groups that one message mentions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from alertctl.config.database_url import hosts_without_verified_tls
 from alertctl.config.settings import Email, Jwt, Settings
 from alertctl.config.urls import IN_CLEAR, is_loopback, network_of, sends_in_clear, split_url
-from alertctl.config.validators import plain_number
+from alertctl.config.validators import plain_number, too_many_mentions
 
 _SHORTEST_HMAC_SECRET = 32
 """Bytes; RFC 7518, 3.2: a key of at least the hash's size, for HS256."""
@@ -61,6 +61,8 @@ def _slack(settings: Settings) -> Iterator[SettingProblem]:
         yield _error("SLACK_BOT_TOKEN", "is not set, but SLACK_ENABLED is true")
     if token and not token.startswith("xoxb-"):
         yield _warning("SLACK_BOT_TOKEN", "does not begin with xoxb-; set it to the app's Bot User OAuth Token")
+    if problem := too_many_mentions(settings.slack.mention):
+        yield _warning("SLACK_MENTION", problem)
 
 
 def _email(settings: Settings) -> Iterator[SettingProblem]:

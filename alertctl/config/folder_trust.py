@@ -78,27 +78,41 @@ def refuse_addresses(values: Mapping[str, Value], environ: Mapping[str, str]) ->
                 refused[name] = _refuse_address(name, address.folder_file, secret, origin)
                 break
     database = values.get("DATABASE_URL")
-    secret_and_origin = _password_of(database.text.strip(), environ) if database and database.folder_file else None
-    if database and secret_and_origin:
-        refused["DATABASE_URL"] = _refuse_address("DATABASE_URL", database.folder_file, *secret_and_origin)
+    if database and database.folder_file:
+        refusal = _refuse_database(database.text.strip(), database.folder_file, environ)
+        if refusal:
+            refused["DATABASE_URL"] = refusal
     return refused
 
 
-def _password_of(database: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the password that the Postgres driver takes for this URL from elsewhere, and its origin."""
-    if not is_postgres(database) or has_own_password(database):
+def _refuse_database(url: str, file: str, environ: Mapping[str, str]) -> Refusal | None:
+    """Return a refusal if the Postgres driver takes the password for this URL from elsewhere, else None."""
+    if not is_postgres(url) or has_own_password(url):
         return None
+    if names_secret_file(url):
+        return Refusal(
+            file,
+            f"is not used from {file} in the working folder because it names a file with a password or a key; "
+            "export DATABASE_URL, or name a file with --config",
+        )
     for variable in _LIBPQ_SECRETS:
         if environ.get(variable):
-            return variable, "the environment"
-    if names_secret_file(database):
-        return "a password file", "another folder"
-    return ("the password", _PASSWORD_FILE) if os.path.exists(os.path.expanduser(_PASSWORD_FILE)) else None
+            return _refuse_address("DATABASE_URL", file, variable, "the environment")
+    if os.path.exists(os.path.expanduser(_PASSWORD_FILE)):
+        return _refuse_address("DATABASE_URL", file, "the password", _PASSWORD_FILE)
+    return None
 
 
 def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
+    if name == "DATABASE_URL":
+        # alertctl reads none of the driver's variables from a file.
+        advice = f"export {name}, write the password into the URL"
+    elif is_trusted_only(secret):
+        advice = f"export {name}"
+    else:
+        advice = f"export {name}, set both in {file}"
     return Refusal(
         file,
         f"is not used from {file} in the working folder together with {secret} from {origin}; "
-        f"export {name}, set both in {file}, or name a file with --config",
+        f"{advice}, or name a file with --config",
     )

@@ -16,7 +16,7 @@ _STATE = (".local/state/alertctl", ".local/state", ".local", "")
 """The state folder and the folders above it, relative to the home folder."""
 _NO = ("", "0", "false", "no", "off")
 _NOT_PRIVATE = (
-    "XDG_STATE_HOME: is not set, the home folder is not writable, and {} is not a folder of mode 0700 "
+    "XDG_STATE_HOME: is not set, {}, and {} is not a folder of mode 0700 "
     "that is yours: set XDG_STATE_HOME, or remove that folder"
 )
 
@@ -96,6 +96,15 @@ def has_temporary_state(environ: Mapping[str, str]) -> bool:
     return _lasting_state_folder(environ) is None
 
 
+def why_state_is_temporary(environ: Mapping[str, str]) -> str:
+    """Return why the home folder can't have the state folder."""
+    home = home_folder(environ)
+    unusable = home and _unusable_folder(home)
+    if not unusable or unusable == home:
+        return "the home folder is not writable"
+    return f"{unusable} is not a writable folder of this user (correct its owner and mode)"
+
+
 def ends_with_machine(environ: Mapping[str, str]) -> bool:
     """Return whether the state folder is lost with this machine: in a CI job, or in the temporary folder."""
     return environ.get("CI", "").strip().lower() not in _NO or has_temporary_state(environ)
@@ -122,24 +131,29 @@ def _lasting_state_folder(environ: Mapping[str, str]) -> Path | None:
     if named.is_absolute():
         return named / "alertctl"
     home = home_folder(environ)
-    return home / _STATE[0] if home and _can_keep_state(home) else None
+    return home / _STATE[0] if home and _unusable_folder(home) is None else None
 
 
-def _can_keep_state(home: Path) -> bool:
-    """Return whether the state folder, or the nearest one above it that exists, is ours (or root's) and writable."""
+def _unusable_folder(home: Path) -> Path | None:
+    """Return the state folder, or the nearest one above it that exists, unless it is ours (or root's) and writable."""
+    hidden = None
     for name in _STATE:
         folder = home / name
         try:
             status = folder.stat()
         except FileNotFoundError:
             if folder.is_symlink():
-                return False
+                return folder
+            continue
+        except (PermissionError, NotADirectoryError):
+            # The cause is a folder above it.
+            hidden = hidden or folder
             continue
         except OSError:
-            return False
+            return folder
         owned = stat.S_ISDIR(status.st_mode) and status.st_uid in (0, os.geteuid())
-        return owned and os.access(folder, os.W_OK | os.X_OK)
-    return False
+        return hidden if owned and os.access(folder, os.W_OK | os.X_OK) else folder
+    return home
 
 
 def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
@@ -154,5 +168,5 @@ def _temporary_state_folder(environ: Mapping[str, str]) -> Path:
         return folder
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o777 != 0o700:
-        raise ConfigError([_NOT_PRIVATE.format(folder)])
+        raise ConfigError([_NOT_PRIVATE.format(why_state_is_temporary(environ), folder)])
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from alertctl.config.database_url import default_url
 from alertctl.config.folder_trust import Refusal, refuse_addresses, refuse_trusted_only
-from alertctl.config.folders import has_temporary_state
+from alertctl.config.folders import has_temporary_state, why_state_is_temporary
 from alertctl.config.settings import MODELS, Settings, reference, setting_name, shown
 from alertctl.config.sources import IN_FILES, Sources, Value, gather, is_blank, origin_note
 from alertctl.config.validators import quoted
@@ -24,7 +24,7 @@ log = logging.getLogger("alertctl.config")
 TABLES = ("messages", "routes")
 """Parts of the TOML file that are more than one setting."""
 _NEEDED_TO_RECORD = (
-    *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_CONFIG", "ALERTCTL_SERVER"),
+    *("SLACK_DEFAULT_CHANNEL", "ALERTCTL_SERVER"),
     *("ALERTCTL_ALLOWED_EMAIL_DOMAINS", "ALERTCTL_ALLOWED_SLACK_CHANNELS"),
 )
 """Settings without which an event could go to the wrong people or into the wrong database."""
@@ -54,7 +54,7 @@ def load(
     values = {name: value for name, value in sources.values.items() if name not in addresses}
     messages = _messages(sources, problems)
     sections = {section: _section(section, values, environ, cwd, problems) for section in MODELS}
-    if problems and not (tolerate and all(map(_is_tolerable, problems))):
+    if problems and not (tolerate and all(_is_tolerable(problem, sources.files) for problem in problems)):
         raise ConfigError(problems)
     settings = Settings(**sections)
     trusted_only = {name: refuse_trusted_only(name, value.origin) for name, value in sources.refused.items()}
@@ -77,9 +77,14 @@ def _changed(refusals: Mapping[str, Refusal], values: Mapping[str, Value]) -> di
     return changed
 
 
-def _is_tolerable(problem: str) -> bool:
-    """Return whether an event can still be recorded in the right database and for the right people."""
+def _is_tolerable(problem: str, files: Container[str]) -> bool:
+    """Return whether an event can still be recorded in the right database and for the right people.
+
+    A file that could not be used may name the database or a server; `files` are those of `Sources`.
+    """
     name = problem.partition(":")[0].removesuffix("_FILE")
+    if name in files:
+        return False
     channels = (section for section, model in MODELS.items() if "enabled" in model.model_fields)
     if name.startswith(tuple(f"{section}_".upper() for section in (*channels, "alertctl"))):
         # An unknown key may be a misspelt needed one, or `enabled`.
@@ -98,7 +103,7 @@ def _section(
         # The model's own default reads the process's environment; here the environment was passed in.
         raw["url"] = default_url(environ)
         if has_temporary_state(environ):
-            _warn_of_temporary_log(raw["url"])
+            _warn_of_temporary_log(why_state_is_temporary(environ), raw["url"])
     try:
         return model.model_validate(raw, context={"cwd": cwd})
     except ValidationError as error:
@@ -117,11 +122,12 @@ def _section(
 
 
 @cache
-def _warn_of_temporary_log(url: str) -> None:
+def _warn_of_temporary_log(why: str, url: str) -> None:
     """Warn once in a process."""
     log.warning(
-        "the home folder is not writable: the delivery log is in %s, which may be deleted when this machine "
-        "restarts; set XDG_STATE_HOME or DATABASE_URL",
+        "%s: the delivery log is in %s, which may be deleted when this machine restarts; set XDG_STATE_HOME or "
+        "DATABASE_URL",
+        why,
         url.removeprefix("sqlite:///"),
     )
 

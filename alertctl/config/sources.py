@@ -144,9 +144,12 @@ def gather(
     sources = Sources()
     set_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
-    if not _is_dotenv_off(environ):
+    is_dotenv_off = _is_dotenv_off(environ)
+    if is_dotenv_off is False:
         sources.files[".env"] = absolute_path(cwd / ".env")
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
+    elif is_dotenv_off is None and os.path.isfile(cwd / ".env"):
+        sources.files["ALERTCTL_NO_DOTENV"] = absolute_path(cwd / ".env")
     file, origin, confined_to = _toml_file(sources, environ, cwd)
     sources.files["ALERTCTL_CONFIG"] = absolute_path(file or cwd / "alertctl.toml")
     if file is not None:
@@ -163,13 +166,13 @@ def _ours(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if name.startswith(_OURS)}
 
 
-def _is_dotenv_off(environ: Mapping[str, str]) -> bool:
-    """Return whether ALERTCTL_NO_DOTENV is set. A value that is neither yes nor no counts as yes; it is an error."""
+def _is_dotenv_off(environ: Mapping[str, str]) -> bool | None:
+    """Return the value of ALERTCTL_NO_DOTENV. None is neither yes nor no: an error, and `.env` is not read."""
     value = environ.get("ALERTCTL_NO_DOTENV")
     try:
         return not is_blank(value) and yes_or_no(value)
     except ValueError:
-        return True
+        return None
 
 
 def _target(name: str) -> str:

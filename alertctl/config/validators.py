@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from alertctl.addresses import address_key, check_email, glob_key, invisible_problem, is_email, is_slack_channel
 
@@ -21,6 +21,8 @@ _LONGEST_QUOTE = 60
 _GROUP_ID = re.compile(r"S[A-Z0-9]{4,30}", re.ASCII)
 _DOT_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 """The part before the @ that needs no quotes (RFC 5322, 3.2.3)."""
+MAX_MENTIONS = 50
+"""People and groups that one message mentions."""
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off")
 
@@ -169,6 +171,15 @@ def mentions(value: object) -> tuple[str, ...]:
         if not _GROUP_ID.fullmatch(part) and not is_email(part):
             raise ValueError(f"{quoted(part)} is neither an email address nor the id of a Slack user group (S0123ABC)")
     return tuple(dict.fromkeys(parts))
+
+
+def too_many_mentions(names: Sequence[str]) -> str | None:
+    """Return the problem if these are more people and groups than a message mentions, else None."""
+    if len(names) <= MAX_MENTIONS:
+        return None
+    return (
+        f"names {len(names)} people and groups, but a message mentions only the first {MAX_MENTIONS}; name a user group"
+    )
 
 
 def globs(channel: str) -> Callable[[object], tuple[str, ...]]:

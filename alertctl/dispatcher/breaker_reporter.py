@@ -61,11 +61,12 @@ class BreakerReporter:
         """Log when the breaker has opened or closed since the last call."""
         refusal = self._breaker.refusal
         if refusal is not None and not self._was_open:
-            log.warning(
-                "%s is paused (%s). Its deliveries wait; run alertctl doctor.",
-                self._provider,
-                refusal.code,
-            )
+            if self._instance is None:
+                # The pause ends with this process, and a test message isn't retried.
+                message = "sending through %s fails (%s); run alertctl doctor"
+            else:
+                message = "%s is paused (%s). Its deliveries wait; run alertctl doctor."
+            log.warning(message, self._provider, refusal.code)
         elif refusal is None and self._was_open:
             log.info("%s accepts messages again; its deliveries go on", self._provider)
         self._was_open = refusal is not None

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, delete, select
 from alertctl.addresses import email_key, email_of_person
 from alertctl.channels import channel_type
 from alertctl.channels.base import (
-    MAX_MENTIONS,
     Channel,
     Directory,
     Mention,
@@ -25,6 +24,7 @@ from alertctl.channels.base import (
     SendResult,
     with_note,
 )
+from alertctl.config.validators import MAX_MENTIONS
 from alertctl.content import Content
 from alertctl.db import upsert
 from alertctl.deadline import Deadline

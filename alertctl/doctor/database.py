@@ -30,12 +30,13 @@ from alertctl.schemas import Paused
 LATE_SECONDS = 300.0
 """How late a due delivery may be without a warning: a daemon claims a due one within seconds."""
 _REACH_IT_ON_NETWORK = "Check DATABASE_URL, that its server runs, and that this machine may connect to it."
-_REACH_IT_ON_DISK = "Check DATABASE_URL (alertctl config show), and the permissions of that file and its folder."
+_SQLITE_PERMISSIONS = "the permissions of that file, of its -wal and -shm files if there are any, and of its folder."
+_REACH_IT_ON_DISK = f"Check DATABASE_URL (alertctl config show), and {_SQLITE_PERMISSIONS}"
 _WRITE_ON_NETWORK = (
     "If this server became a standby, point DATABASE_URL at the primary. Otherwise set "
     "default_transaction_read_only to off, and check the role's rights (GRANT) and the server's disk."
 )
-_WRITE_ON_DISK = "Check the free disk space (df), and the permissions of that file and its folder."
+_WRITE_ON_DISK = f"Check the free disk space (df), and {_SQLITE_PERMISSIONS}"
 _GRANT = (
     "As the owner, run alertctl db upgrade, then give this role its rights (GRANT; see Postgres in docs/operations.md)."
 )

@@ -19,11 +19,11 @@ def check_enabled(check_run: CheckRun, channel: str) -> CheckResult:
 
 
 def check_settings(check_run: CheckRun, prefixes: tuple[str, ...], except_for: tuple[str, ...]) -> CheckResult:
-    """Return the problems of settings with these prefixes."""
+    """Return the problems of settings with these prefixes, and of the CA bundle, without which no channel sends."""
     problems = [
         problem
         for problem in check_config(check_run.settings)
-        if problem.name.startswith(prefixes) and problem.name not in except_for
+        if problem.name.startswith((*prefixes, "ALERTCTL_CA_BUNDLE")) and problem.name not in except_for
     ]
     if not problems:
         return ok("no conflicts")

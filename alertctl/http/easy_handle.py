@@ -191,7 +191,7 @@ class EasyHandle:
         if self._lines and self._lines[-1] not in BLANK_LINES and number in _ENDED:
             raise HttpError("incomplete_reply", "the reply ends in its headers", sent=True)
         number, message = number or pycurl.E_GOT_NOTHING, message or "the connection was closed without an answer"
-        raise http_error(self._curl, number, message, body_size, self._proxy.address if self._proxy else "")
+        raise http_error(self._curl, number, message, body_size, self._proxy.url if self._proxy else "")
 
 
 class _Stream:

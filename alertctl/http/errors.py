@@ -78,14 +78,14 @@ _ENDLESS = ("too large response headers", "too many response headers")
 def http_error(curl: pycurl.Curl, number: int, message: str, body_size: int, proxy: str) -> HttpError:
     """Return the error for a transfer that ended without a complete reply head.
 
-    `number` and `message` are libcurl's. `proxy` is the address of the configured proxy, which NO_PROXY may exempt.
+    `number` and `message` are libcurl's. `proxy` is the URL of the configured proxy, which NO_PROXY may exempt.
     """
     # Not PRETRANSFER_TIME: it is set also when the connection failed.
     ready = curl.getinfo(pycurl.REQUEST_SIZE) > 0
     used_proxy = proxy if proxy and curl.getinfo(pycurl.USED_PROXY) else ""
-    code = _proxy_code(curl, number) if used_proxy and not ready else ""
+    code = _proxy_code(curl, number, uses_tls=proxy.startswith("https:")) if used_proxy and not ready else ""
     code = code or _code(curl, number, message.lower(), ready=ready)
-    about = f"the proxy {used_proxy}: " if code == "proxy_failed" and used_proxy else ""
+    about = f"the proxy {used_proxy.partition('://')[2]}: " if code == "proxy_failed" and used_proxy else ""
     sent = ready and curl.getinfo(pycurl.SIZE_UPLOAD_T) >= body_size
     return HttpError(code, f"{about}{message}", sent=sent)
 
@@ -108,16 +108,19 @@ def _code(curl: pycurl.Curl, number: int, message: str, *, ready: bool) -> str:
     return CODES.get(number, "network_error")
 
 
-def _proxy_code(curl: pycurl.Curl, number: int) -> str:
-    """Return the code for a proxy that is unreachable or refuses to connect, "" if the proxy is not to blame."""
+def _proxy_code(curl: pycurl.Curl, number: int, *, uses_tls: bool) -> str:
+    """Return the code for a proxy that is unreachable or refuses to connect, "" if the proxy is not to blame.
+
+    `uses_tls`: the connection to the proxy itself uses TLS.
+    """
     status = curl.getinfo(pycurl.HTTP_CONNECTCODE)
     if status == 407:
         return "proxy_auth"
     if not curl.getinfo(pycurl.CONNECT_TIME_T) or status >= 300:
         return "proxy_failed"
-    # An open tunnel or a TLS error shows that the proxy works.
-    works = status or number in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_PEER_FAILED_VERIFICATION)
-    return "" if works else "proxy_failed"
+    # An open tunnel shows that the proxy works. So does a TLS error, unless it is the error of the proxy's own TLS.
+    is_tls_error = number in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_PEER_FAILED_VERIFICATION)
+    return "" if status or (is_tls_error and not uses_tls) else "proxy_failed"
 
 
 def _certificate_code(verify_result: int) -> str:

@@ -25,11 +25,6 @@ class Proxy:
     username: str = ""
     password: str = field(default="", repr=False)
 
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-        return self.url.partition("://")[2]
-
 
 def proxy_for(scheme: str, host: str) -> Proxy | None:
     """Return the proxy for `http` or `https`, None for this machine; libcurl then exempts the hosts of NO_PROXY.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from alertctl.config import SettingProblem
+from alertctl.config.validators import too_many_mentions
 from alertctl.content import Severity
 from alertctl.events import EVENT_TYPES
 from alertctl.routing.routes import DEFAULT, Route
@@ -35,6 +36,8 @@ def check_routes(rules: RoutingRules) -> list[SettingProblem]:
 def _warnings(rules: RoutingRules) -> Iterator[tuple[Route, str]]:
     routes = [route for route in rules.routes.items if not route.broken]
     for index, route in enumerate(routes):
+        if problem := too_many_mentions(route.options.get("mention", ())):
+            yield route, problem
         missing = route.match.missing_field()
         above = next((item for item in routes[:index] if not item.continues and item.match.covers(route.match)), None)
         if missing:

@@ -91,25 +91,34 @@ class Spool:
             write_file(self.folder, spooled.name, data)
         return spooled
 
-    def waiting(self) -> int:
-        """Return how many events wait; one system call where there is no spool."""
-        return len(list_files(self.folder))
+    def waiting(self, *, strict: bool = False) -> int:
+        """Return how many events wait; one system call where there is no spool.
 
-    def entries(self) -> tuple[list[Spooled], list[Path]]:
-        """Return the waiting events in the order of their publication, then those set aside; and the damaged files.
+        When the folder can't be read, return 0, or raise Unreachable if `strict`.
+        """
+        with self._disk_errors():
+            return len(list_files(self.folder, strict=strict))
+
+    def entries(self) -> tuple[list[Spooled], list[str]]:
+        """Return the waiting events in the order of their publication, then those set aside; and faults of other files.
 
         Raises Unreachable when the folder can't be read.
         """
         events: list[Spooled] = []
-        damaged: list[Path] = []
+        faults: list[str] = []
         with self._disk_errors():
             files = [*list_files(self.folder, strict=True), *list_files(self._aside, strict=True)]
         for path in files:
             try:
                 events.append(read(path))
-            except (OSError, ValueError):
-                damaged.append(path)
-        return events, damaged
+            except FileNotFoundError:
+                # Another process has published or dropped it.
+                continue
+            except OSError as error:
+                faults.append(f"{path} cannot be read: {error.strerror or error}")
+            except ValueError:
+                faults.append(f"{path}: not an alertctl event, or damaged")
+        return events, faults
 
     def drop(self, ids: Sequence[str] | None) -> int:
         """Delete the events with these ids (a unique part of each is enough), or all of them; return how many.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,8 @@ LARGEST = 6_000_000
 """Bytes of one file at most; `send` takes 4 MB of fields."""
 ABANDONED = 3600.0
 """Seconds after which a half-written file counts as abandoned by its writer."""
+_NOT_A_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
+"""Errors of opening a link, a folder or a socket."""
 _NAME = re.compile(r"\d{8}T\d{6}Z-([0-9a-f]{8})\.json")
 
 
@@ -77,9 +80,13 @@ def to_json(spooled: Spooled) -> bytes:
 
 def read(path: Path) -> Spooled:
     """Return a file's event. Raises OSError, and ValueError for a damaged or foreign file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(LARGEST + 1)
+    try:
+        with open(path, "rb", opener=_open_no_link) as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise ValueError("not a regular file") from error
+        raise
     if len(data) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 1_000_000} MB")
     try:
@@ -95,6 +102,11 @@ def read(path: Path) -> Spooled:
     if not are_texts or not isinstance(request.fields, dict) or not isinstance(request.to, list):
         raise ValueError("not a spooled event")
     return spooled
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file, but neither follow a link nor wait for a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def write_file(folder: Path, name: str, data: bytes) -> None:

@@ -84,12 +84,20 @@ def flush_files(
 
 
 def _read_or_set_aside(path: Path, aside: Path, flushed: Flushed) -> Spooled | None:
-    """Return a file's event. Set a damaged file aside; None also for one that another process has dropped."""
+    """Return a file's event. Set a damaged file aside; None also for one that another process has dropped.
+
+    A file that can't be read now stays: its permissions or its disk may be corrected.
+    """
     try:
         return read(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        flushed.remaining += 1
+        if flushed.error is None:
+            flushed.error = Unreachable(f"{path} cannot be read: {error.strerror or error}")
+        return None
+    except ValueError as error:
         flushed.damaged.append(f"{path.name}: {error}")
     with suppress(OSError):
         make_private_folder(aside)

@@ -122,11 +122,56 @@ def test_a_state_folder_that_somebody_else_made_is_not_used_and_the_event_is_los
     assert as_user(folder, "log", HOME="/nonexistent").returncode == 2
 
 
-def test_a_home_that_cannot_be_written_any_more_is_as_good_as_none(folder):
+@pytest.mark.parametrize("name", [".local/state/alertctl", ".local"])
+def test_a_home_with_a_folder_that_cannot_be_written_is_as_good_as_none(folder, name):
     home = folder / "home"
     (home / ".local/state/alertctl").mkdir(parents=True)
-    assert "recorded " in as_user(folder, *SEND, HOME=str(home)).stderr
+    for owned in (home, home / ".local", home / ".local/state"):
+        os.chown(owned, USER, USER)
+    os.chown(home / name, 0, 0)
+    (home / name).chmod(0o700)
+    sent = as_user(folder, *SEND, HOME=str(home))
+    assert "recorded " in sent.stderr
+    assert (
+        f"{home / name} is not a writable folder of this user (correct its owner and mode): the delivery log is in "
+        f"{folder}/alertctl-{USER}/alertctl.db, which may be deleted"
+    ) in sent.stderr
     assert (folder / f"alertctl-{USER}/alertctl.db").exists()
+
+
+def test_a_spooled_event_that_cannot_be_read_waits_with_the_cause(folder):
+    database = folder / "db"
+    database.write_text("")
+    environment = {"DATABASE_URL": f"sqlite:///{database}/alertctl.db", "XDG_STATE_HOME": str(folder)}
+    for title in ("unreadable", "readable"):
+        as_user(folder, *SEND[:-1], title, **environment)
+    database.unlink()
+    database.mkdir()
+    os.chown(database, USER, USER)
+    (file,) = (file for file in (folder / "alertctl/spool").iterdir() if b'"unreadable"' in file.read_bytes())
+    os.chown(file, 0, 0)
+    cause = f"{file} cannot be read: Permission denied"
+    flushed = as_user(folder, "spool", "flush", **environment)
+    assert (flushed.returncode, flushed.stdout) == (5, "1 published, 0 refused, 1 remaining\n")
+    assert f"spool: 1 event remaining: {cause}" in flushed.stderr
+    listed = as_user(folder, "spool", "list", **environment)
+    assert (listed.stdout, listed.stderr) == ("", f"alertctl: warning: {cause}\n")
+    os.chown(file, USER, USER)
+    flushed = as_user(folder, "spool", "flush", **environment)
+    assert (flushed.returncode, flushed.stdout) == (0, "1 published, 0 refused, 0 remaining\n"), flushed.stderr
+
+
+def test_status_reports_a_spool_that_cannot_be_read(folder):
+    environment = {"XDG_STATE_HOME": str(folder)}
+    as_user(folder, *SEND, **environment)
+    spool = folder / "alertctl/spool"
+    spool.mkdir(mode=0o700)
+    shown = as_user(folder, "status", **environment)
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "spool         cannot be read")
+    assert f"alertctl: warning: spool {spool}: Permission denied; its events may wait" in shown.stderr
+    assert json.loads(as_user(folder, "status", "-o", "json", **environment).stdout)["spool"] is None
+    os.chown(spool, USER, USER)
+    assert as_user(folder, "status", **environment).stdout.splitlines()[-1] == "spool         empty"
 
 
 @pytest.fixture

@@ -84,9 +84,11 @@ def test_an_address_in_the_folder_is_refused_beside_a_secret_of_the_environment(
     (tmp_path / "evil.pem").write_text("")
     (line,) = problems_in({secret: SECRETS[secret]}, **written_as(file, **{address: ELSEWHERE[address]}))
     name = {"dotenv": ".env", "toml": "alertctl.toml"}[file]
+    # A file in the folder may not set JWT_JWKS.
+    advice = "" if secret == "JWT_JWKS" else f" set both in {name},"
     assert line == (
         f"{address}: is not used from {name} in the working folder together with {secret} from the environment; "
-        f"export {address}, set both in {name}, or name a file with --config"
+        f"export {address},{advice} or name a file with --config"
     )
     assert SECRETS[secret] not in line
 
@@ -275,10 +277,24 @@ def test_links_inside_the_folder_are_followed(load_in, folder):
 def test_a_database_of_the_folder_does_not_get_the_drivers_password(load_in, folder, variable):
     (folder / ".env").write_text("DATABASE_URL=postgresql://u@evil.example/d\n")
     assert load_in().origin("DATABASE_URL") == ".env"
-    assert problem_of(load_in, {variable: "x"}).startswith("DATABASE_URL: is not used from .env")
+    assert problem_of(load_in, {variable: "x"}) == (
+        f"DATABASE_URL: is not used from .env in the working folder together with {variable} from the environment; "
+        "export DATABASE_URL, write the password into the URL, or name a file with --config"
+    )
     for url in ("postgresql://u:pw@h/d", "postgresql://u@h/d?password=pw", "sqlite:///x.db"):
         (folder / ".env").write_text(f"DATABASE_URL={url}\n")
         assert load_in({variable: "x"}).origin("DATABASE_URL") == ".env"
+
+
+@pytest.mark.parametrize("parameter", ["passfile=passwords", "service=s", "sslkey=key"])
+@pytest.mark.parametrize("environ", [{}, {"PGPASSWORD": "x"}])
+def test_a_database_of_the_folder_names_no_password_file_even_in_the_folder(load_in, folder, parameter, environ):
+    (folder / "passwords").write_text("*:*:*:*:secret\n")
+    (folder / ".env").write_text(f"DATABASE_URL=postgresql://u@h/d?{parameter}\n")
+    assert problem_of(load_in, environ) == (
+        "DATABASE_URL: is not used from .env in the working folder because it names a file with a password or a key; "
+        "export DATABASE_URL, or name a file with --config"
+    )
 
 
 # ALERTCTL_NO_DOTENV

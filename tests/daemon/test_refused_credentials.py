@@ -86,6 +86,7 @@ def test_one_daemon_with_a_wrong_token_keeps_what_is_published_until_the_token_i
     (pause,) = call(bad, "GET", "status")[1]["paused"]
     assert (pause["provider"], pause["code"], pause["pid"]) == ("slack", "invalid_auth", bad.process.pid)
     metrics = call(bad, "GET", "/metrics")[1]
+    wait_until(lambda: "slack is paused (invalid_auth). Its deliveries wait; run alertctl doctor." in "".join(bad.log))
     assert f'alertctl_breaker_open{{code="invalid_auth",host="{pause["host"]}",pid="{bad.process.pid}"' in metrics
     _, output = command(settings, "doctor", "db")
     assert "slack is paused in the daemon" in " ".join(output.split())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from alertctl import users
-from alertctl.db import Store
+from alertctl.config import load
+from alertctl.daemon.spool_job import SpoolJob
+from alertctl.db import Store, Writer
 from alertctl.sandbox import Sandbox
 from alertctl.schemas import PublishRequest
 from alertctl.spool import Destination, Spool, database_address
@@ -18,6 +22,7 @@ from tests.support.waiting import wait_until
 
 PUBLIC = "https://alerts.corp.example"
 DAY = timedelta(days=1)
+NOBODY = 65534
 
 
 def keep(destination: str, *titles: str, caller: str | None = None) -> Spool:
@@ -129,3 +134,26 @@ def test_a_refused_event_is_set_aside_and_logged(serve, sandbox: Sandbox, databa
     wait_until(lambda: f"spool: unheard_of {kept.id} was refused and set aside" in "".join(daemon.log))
     assert spool.waiting() == 0
     assert "is not an event type" in str(spool.entries()[0][0].refused)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_an_event_that_cannot_be_read_is_logged_once_and_published_later(database_url, store, caplog, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder, closing(Writer(store)) as writer:
+        monkeypatch.setenv("XDG_STATE_HOME", folder)
+        spool = keep(database_address(database_url), "n1")
+        for path in (folder, spool.folder.parent, spool.folder):
+            os.chown(path, NOBODY, NOBODY)
+        (file,) = spool.folder.iterdir()
+        settings = load({"DATABASE_URL": database_url})
+        job = SpoolJob(spool, settings, (), store, writer, lambda: None, lambda: datetime.now(UTC))
+        os.seteuid(NOBODY)
+        try:
+            job()
+            job()
+        finally:
+            os.seteuid(0)
+        assert list(spool.folder.iterdir()) == [file]
+        job()
+        assert spool.waiting() == 0
+    cause = f"{file} cannot be read: Permission denied"
+    assert caplog.messages == [f"spool: 1 event remaining: {cause}; retrying later"]

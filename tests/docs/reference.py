@@ -221,8 +221,8 @@ def _error(entry: ErrorCode) -> tuple[str, ...]:
 
 
 def _fix(code: str, reasons: list[Reason]) -> str:
-    """Return the fix of a code, for the last of its reasons."""
-    last = fix(code, reasons[-1] if reasons else None)
+    """Return the fix of a code, for the last of its reasons; of an SMTP code, for a refused recipient."""
+    last = fix(code, reasons[0 if code.isdecimal() else -1] if reasons else None)
     if len(reasons) > 1 and reasons[-1] is Reason.AMBIGUOUS and (first := fix(code, reasons[0])) != last:
         return f"{first} With reason `ambiguous`, the message may arrive twice."
     return last

@@ -323,6 +323,7 @@ def test_a_file_that_only_can_be_read_is_a_failure(sqlite_url, tmp_path, is_empt
     assert failures(findings) == {"reachable"}
     assert "is not writable" in findings["reachable"].what
     assert "df" in findings["reachable"].fix
+    assert "its -wal and -shm files" in findings["reachable"].fix
 
 
 @pytest.mark.postgres

@@ -194,5 +194,14 @@ def test_an_unusable_ca_bundle_is_named(tls_sandbox, tmp_path, by):
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("no certificate")
     findings = DoctorHarness(tls_sandbox, tmp_path).email(by=by, ALERTCTL_CA_BUNDLE=str(bundle))
-    assert failures(findings) == {"SMTP TLS" if by == "smtp" else "mail.send"}
-    assert "ALERTCTL_CA_BUNDLE" in "".join(finding.fix for finding in findings.values())
+    assert failures(findings) == {"settings", "SMTP TLS" if by == "smtp" else "mail.send"}
+    for name in failures(findings):
+        assert "ALERTCTL_CA_BUNDLE" in findings[name].fix
+
+
+def test_an_unusable_ca_bundle_is_named_where_no_tls_is_used(harness, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("no certificate")
+    for findings in (harness.email(ALERTCTL_CA_BUNDLE=str(bundle)), harness.slack(ALERTCTL_CA_BUNDLE=str(bundle))):
+        assert failures(findings) == {"settings"}
+        assert findings["settings"].what.startswith(f"ALERTCTL_CA_BUNDLE {bundle} cannot be read as PEM certificates")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 
@@ -13,6 +15,7 @@ from alertctl.http.client import HttpClient, Response
 from alertctl.http.errors import HttpError
 from alertctl.http.proxies import proxy_passwords
 from alertctl.sandbox import Sandbox
+from alertctl.sandbox.certificates import Certificates, Flavour
 from tests.support.raw_server import RawServer, raw_server, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -65,9 +68,9 @@ def post(url: str, ca_bundle: str | None = None, timeout: float = 5.0) -> Respon
         client.close()
 
 
-def failure(url: str, timeout: float = 5.0) -> HttpError:
+def failure(url: str, ca_bundle: str | None = None, timeout: float = 5.0) -> HttpError:
     with pytest.raises(HttpError) as raised:
-        post(url, timeout=timeout)
+        post(url, ca_bundle, timeout)
     return raised.value
 
 
@@ -218,6 +221,49 @@ def test_a_proxy_that_refuses_is_named(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     error = failure("https://slack.example/api/")
     assert (error.reason, error.code) == (reason, code)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("flavour", "is_trusted", "words"),
+    [("good", False, "issuer certificate"), ("expired", True, "expired"), ("wrong_host", True, "subject name")],
+)
+def test_the_certificate_of_a_proxy_is_not_taken_for_the_servers(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, flavour: Flavour, is_trusted: bool, words: str
+) -> None:
+    def refused_handshake(connection: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError), certificates.context.wrap_socket(connection.dup(), server_side=True):
+            pass
+
+    with contextlib.closing(Certificates(flavour)) as certificates, raw_server(refused_handshake) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"https://bob:pa55word@127.0.0.1:{proxy.port}")
+        error = failure(f"{scheme}://slack.example/api/", ca_bundle=certificates.ca_file if is_trusted else None)
+    assert (error.reason, error.code) == (Reason.CONFIG, "proxy_failed")
+    assert error.detail.startswith(f"the proxy 127.0.0.1:{proxy.port}: ")
+    assert words in error.detail
+
+
+def test_the_certificate_of_a_server_behind_a_proxy_with_tls_is_the_servers(
+    remote_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tunnel(connection: socket.socket) -> None:
+        with certificates.context.wrap_socket(connection.dup(), server_side=True) as client:
+            head = read_request(client)
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            join(client, connect_to(head))
+
+    with contextlib.closing(Certificates()) as certificates, raw_server(tunnel) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
+        error = failure(remote_url(remote_sandbox), ca_bundle=certificates.ca_file)
+    assert (error.reason, error.code) == (Reason.CONFIG, "tls_untrusted")
+
+
+def test_a_proxy_without_tls_is_not_taken_for_a_server_without_tls(
+    proxy: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
+    error = failure("https://slack.example/api/")
+    assert (error.reason, error.code) == (Reason.CONFIG, "proxy_failed")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -76,5 +76,13 @@ def test_many_routes_with_the_same_warning_share_a_line():
     assert len(warnings("".join(route(f"r{number}", f'metric = "{number}"', '["#a"]') for number in range(3)))) == 3
 
 
+def test_a_route_that_names_more_people_than_a_message_mentions_is_a_warning():
+    names = [f"a{number}@corp.example" for number in range(51)]
+    assert warnings(route("a", 'feature_flag = "x"', more=f"mention = {names[:50]}")) == []
+    assert warnings(route("a", 'feature_flag = "x"', more=f"mention = {names}")) == [
+        "routes.a: names 51 people and groups, but a message mentions only the first 50; name a user group"
+    ]
+
+
 def test_a_channel_that_is_off_loses_nothing():
     assert warnings(route("a", "", '["slack:#a"]'), frozenset({"slack"})) == []

@@ -84,7 +84,7 @@ def test_a_revoked_token_is_diagnosed_and_replaced_and_the_waiting_deliveries_ar
     last = listed[1].split()[0]
     shown = " ".join(typed(shell, f"alertctl log show {last}").split())
     assert "error token_revoked: the token was revoked do Install the app to the workspace again" in shown
-    assert "next as soon as a process runs whose credentials" in shown
+    assert "next as soon as a process runs whose settings and credentials work" in shown
     assert "paused slack: token_revoked" in " ".join(typed(shell, "alertctl status").split())
     report = " ".join(typed(server, "alertctl doctor slack", code=10).split())
     assert "token_revoked" in report

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from slack_sdk.models.blocks import RichTextElement, RichTextElementParts
 
-from alertctl.channels.base import MAX_MENTIONS, Mention
+from alertctl.channels.base import Mention
+from alertctl.config.validators import MAX_MENTIONS
 from alertctl.text import fit
 
 NAME_LIMIT = 100

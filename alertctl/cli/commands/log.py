@@ -134,6 +134,8 @@ def _print_message(message: Rendered, rendering: str, output: Output) -> None:
     elif rendering == "text":
         print_line(plain(channel_type(message.channel).message_text(message.message)))
     elif rendering == "html":
+        if not message.message["html"]:
+            raise typer.BadParameter("this message is plain text, without HTML: choose text", param_hint="--rendered")
         print_line(str(message.message["html"]))
     else:
         print_json(message.message)

@@ -65,14 +65,14 @@ def list_events(output: OutputOption = Output.TABLE) -> None:
     List the events in the spool, including those that the database or server refused when they
     were published from it (because of a wrong field, or a key that was used for different content).
     """
-    events, damaged = spool_here().entries()
-    for path in damaged:
-        warn(f"{path}: not an alertctl event, or damaged")
+    events, faults = spool_here().entries()
+    for fault in faults:
+        warn(fault)
     if output is Output.JSON:
         print_items([_as_json(event) for event in events])
     elif events:
         print_list(events, COLUMNS)
-    else:
+    elif not faults:
         eprint("the spool is empty")
 
 
@@ -147,8 +147,8 @@ def drop(
     """
     spool = spool_here()
     if not ids and not yes:
-        events, damaged = spool.entries()
-        number = len(events) + len(damaged)
+        events, faults = spool.entries()
+        number = len(events) + len(faults)
         these = counted(number, "event")
         if number:
             require_confirmation(f"Drop {these} without publishing?", f"loss of {these}")

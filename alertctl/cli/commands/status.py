@@ -15,6 +15,7 @@ from alertctl.cli.output.streams import Output, OutputOption, eprint, plain, pri
 from alertctl.cli.output.times import clock, lapse, now
 from alertctl.cli.spool_flush import spool_here
 from alertctl.config import duration_of
+from alertctl.errors import Unreachable
 from alertctl.schemas import Paused, StatusReport, as_json
 from alertctl.text import counted
 
@@ -45,12 +46,18 @@ def status(
     limit = None if fail_if_waiting is None else duration_of("--fail-if-waiting", fail_if_waiting, 0)
     with client_of(context) as client:
         report = client.status()
-    waiting = spool_here().waiting()
+    spool_error = None
+    try:
+        waiting = spool_here().waiting(strict=True)
+    except Unreachable as error:
+        waiting, spool_error = None, error
     if output is Output.JSON:
         print_json({**as_json(report), "client_version": __version__, "spool": waiting})
     else:
         for name, words in _lines(report, waiting, now()):
             print_line(f"{name:<13} {plain(words, ' ')}".rstrip())
+    if spool_error:
+        warn(f"{spool_error}; its events may wait: correct the owner and mode of this folder")
     for warning in _warnings(report):
         warn(warning)
     if limit is not None and _waiting_seconds(report) > limit:
@@ -64,7 +71,7 @@ def _waiting_seconds(report: StatusReport) -> float:
     return report.oldest_due_seconds if seconds is None else seconds
 
 
-def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tuple[str, str]]:
+def _lines(report: StatusReport, waiting: int | None, moment: datetime) -> Iterator[tuple[str, str]]:
     yield "connected to", report.where
     yield "version", f"{report.version}, database {report.schema_version}"
     yield "waiting", ", ".join(f"{channel} {depth}" for channel, depth in report.depth.items())
@@ -75,7 +82,10 @@ def _lines(report: StatusReport, waiting: int, moment: datetime) -> Iterator[tup
         yield "" if index else "paused", _pause(pause, moment)
     if not report.paused:
         yield "paused", "nothing"
-    yield "spool", f"{counted(waiting, 'event')} waiting (alertctl spool list)" if waiting else "empty"
+    if waiting is None:
+        yield "spool", "cannot be read"
+    else:
+        yield "spool", f"{counted(waiting, 'event')} waiting (alertctl spool list)" if waiting else "empty"
 
 
 def _pause(pause: Paused, moment: datetime) -> str:

@@ -110,7 +110,7 @@ def _next(delivery: DeliveryDetail, moment: datetime) -> str:
             return "none: this is final, and the event's --expires time has passed"
         return f"none: this is final; alertctl log retry {short(delivery.id)} resends it"
     if delivery.reason == Reason.CONFIG and delivery.next_attempt_at <= moment:
-        return "as soon as a process runs whose credentials the provider accepts"
+        return "as soon as a process runs whose settings and credentials work"
     when = f"{moment_in_full(delivery.next_attempt_at)} ({until(delivery.next_attempt_at, moment)})"
     return f"{when}, by alertctl serve or alertctl dispatch --once" if delivery.status == "pending" else when
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertctl.channels.base import MAX_MENTIONS, Mention
+from alertctl.channels.base import Mention
 from alertctl.channels.slack.mentions import mention_elements, mention_text
+from alertctl.config.validators import MAX_MENTIONS
 from alertctl.sandbox.block_kit import check_blocks
 from tests.support.fuzzing import fixed_examples
 from tests.support.hostile_content import NASTY

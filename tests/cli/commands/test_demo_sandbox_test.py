@@ -146,6 +146,13 @@ def test_a_test_message_shows_the_providers_own_answer(log_on, slack_and_email: 
     assert len(data("log")["items"]) == 3
 
 
+def test_a_test_that_is_refused_does_not_claim_that_anything_waits(log_on, slack_and_email: Sandbox):
+    slack_and_email.slack.faults.always("slack:invalid_auth")
+    first, _ = run("test", "slack").stderr.splitlines()
+    assert first == "alertctl: sending through slack fails (invalid_auth); run alertctl doctor"
+    assert (data("status")["paused"], data("status")["depth"]["slack"]) == ([], 0)
+
+
 def test_a_test_email_reaches_all_admins_only_on_request(log_on, slack_and_email: Sandbox, monkeypatch):
     monkeypatch.setenv("NOTIFICATION_ADMIN_EMAILS", "ana@corp.example,bob@corp.example")
     assert run("test", "email").stdout.startswith("Test notification sent to ana@corp.example\n")

@@ -105,7 +105,7 @@ def test_the_detail_of_a_revoked_token_shows_its_meaning_and_fix(log: Sandbox) -
     result = detail("#a")
     for part in (
         "error token_revoked: the token was revoked do Install the app to the workspace again",
-        "set SLACK_BOT_TOKEN to its new token. next as soon as a process runs whose credentials",
+        "set SLACK_BOT_TOKEN to its new token. next as soon as a process runs whose settings and credentials work",
         "why the caller named it (--to)",
         "Event disk full",
         "1. ",
@@ -163,7 +163,7 @@ def test_a_missing_scope_is_named_with_the_time_of_the_next_attempt(slack_and_em
     result = detail("@ana@corp.example")
     assert "error missing_scope: the token lacks a scope that this call needs" in result
     assert "do Add the scope users:read.email (api.slack.com/apps, OAuth & Permissions)" in result
-    assert "as soon as a process runs whose credentials" not in result
+    assert "as soon as a process runs whose settings and credentials work" not in result
     slack_and_email.slack.scopes = ("chat:write", "users:read.email")
     assert run("log", "retry", "--error", "missing_scope").exit_code == 0
     assert slack_and_email.slack.messages[-1].to == "@ana@corp.example"
@@ -226,6 +226,20 @@ def test_the_message_itself_as_each_channel_has_it(slack_and_email: Sandbox) -> 
         assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
         assert right in ran.stderr
     assert "slack, text, html" in run("log", "show", ids["slack"], "--rendered", "pdf").stderr
+
+
+def test_a_rejected_message_is_shown_as_its_plain_second_attempt(slack_and_email: Sandbox) -> None:
+    slack_and_email.smtp.faults.at("a@corp.example", "dot_550")
+    slack_and_email.slack.faults.at("#ops", "slack:invalid_blocks")
+    send("slack:#ops", "email:a@corp.example")
+    items = data("log")["items"]
+    assert [item["attempts"] for item in items] == [2, 2]
+    ids = {item["channel"]: item["id"] for item in items}
+    assert "blocks" not in json.loads(run("log", "show", ids["slack"], "--rendered", "slack").stdout)
+    assert "disk full" in run("log", "show", ids["email"], "--rendered", "text").stdout
+    ran = run("log", "show", ids["email"], "--rendered", "html")
+    assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "this message is plain text, without HTML: choose text" in ran.stderr
 
 
 @pytest.mark.postgres

@@ -241,6 +241,33 @@ def test_an_event_whose_settings_file_is_faulty_waits_for_that_file(
 
 
 @pytest.mark.parametrize("database", ["default", "named"])
+def test_an_event_whose_dotenv_is_unread_because_of_a_typo_waits_for_it(
+    slack_and_email: Sandbox, monkeypatch, tmp_path, database
+):
+    right = f"sqlite:///{tmp_path}/right.db"
+    (tmp_path / ".env").write_text(f"DATABASE_URL={right}\n")
+    if database == "default":
+        monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("ALERTCTL_NO_DOTENV", "flase")
+    ran = run(*SEND)
+    assert (ran.exit_code, ran.stdout) == (0, "")
+    assert ran.stderr.startswith('alertctl: ALERTCTL_NO_DOTENV: "flase" is neither true nor false\n')
+    assert "the default applies" not in ran.stderr
+    (listed,) = waiting()
+    assert listed["destination"] == f"the destination that {tmp_path}/.env names"
+    assert notify("generic_alert", title="Disk full").outcome == "spooled"
+    monkeypatch.setenv("ALERTCTL_NO_DOTENV", "false")
+    assert "published 2 events" in run("log").stderr
+
+
+def test_a_typo_that_leaves_no_dotenv_unread_is_a_warning(slack_and_email: Sandbox, monkeypatch):
+    monkeypatch.setenv("ALERTCTL_NO_DOTENV", "flase")
+    ran = run(*SEND, "--strict")
+    assert (ran.exit_code, "recorded " in ran.stderr) == (0, True)
+    assert 'warning: ALERTCTL_NO_DOTENV: "flase" is neither true nor false' in ran.stderr
+
+
+@pytest.mark.parametrize("database", ["default", "named"])
 def test_an_event_for_a_database_that_this_version_cannot_use_waits_for_that_database(
     slack_and_email: Sandbox, store: Store, monkeypatch, tmp_path, database
 ):
