@@ -1,8 +1,7 @@
 """The HTTP client: sends each request once, within a time limit that includes the look-up of the host name.
 
 It follows no redirects, limits the size of replies (also decompressed), always verifies TLS and keeps connections.
-The environment names a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), which is not used for loopback hosts.
-Importing this module loads libcurl.
+The environment names a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY). Importing this module loads libcurl.
 """
 
 from __future__ import annotations
@@ -135,9 +134,9 @@ class HttpClient:
         return self._idle.setdefault((parts.scheme, parts.netloc), deque()) if known is None else known
 
     def _new_handle(self, url: str) -> EasyHandle:
-        parts = urlsplit(url)
-        proxy = proxy_for(parts.scheme, parts.hostname or "")
-        secure = parts.scheme == "https" or (proxy is not None and proxy.url.startswith("https:"))
+        scheme = urlsplit(url).scheme
+        proxy = proxy_for(scheme)
+        secure = scheme == "https" or (proxy is not None and proxy.url.startswith("https:"))
         return EasyHandle(
             proxy=proxy,
             no_proxy=no_proxy(),

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from alertctl.config.urls import network_of
 from alertctl.http.errors import HttpError
 
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -26,14 +25,11 @@ class Proxy:
     password: str = field(default="", repr=False)
 
 
-def proxy_for(scheme: str, host: str) -> Proxy | None:
-    """Return the proxy for `http` or `https`, None for this machine; libcurl then exempts the hosts of NO_PROXY.
+def proxy_for(scheme: str) -> Proxy | None:
+    """Return the proxy for `http` or `https`; libcurl then exempts the hosts of NO_PROXY.
 
     libcurl itself ignores HTTP_PROXY in upper case, which other programs read. Raises HttpError for an invalid address.
     """
-    if network_of(host) == "loopback":
-        # As in Go and browsers: a proxy would get the token unencrypted, and has its own loopback.
-        return None
     names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
     # In a CGI script HTTP_PROXY contains the caller's Proxy header.
     values = [os.environ.get(name) for name in names if name != "HTTP_PROXY" or "REQUEST_METHOD" not in os.environ]

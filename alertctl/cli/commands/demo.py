@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from alertctl.client.local import LocalClient
     from alertctl.sandbox import Sandbox
 
+HERE = "127.0.0.1"
 RETRY_TIMEOUT = 10.0
 """Maximum seconds of the retry; it takes about one."""
 
@@ -216,6 +218,8 @@ def _environment() -> Iterator[tuple[Sandbox, LocalClient]]:
     from alertctl.sandbox import Sandbox
 
     speak_up()
+    # The sandbox is on this machine: reach it without the environment's proxy.
+    os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HERE)))
     with _ended_by_signals(), TemporaryDirectory(prefix="alertctl-demo-") as folder, Sandbox() as sandbox:
         environ = {
             **sandbox.settings(),
