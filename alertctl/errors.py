@@ -7,6 +7,7 @@ AlertctlError                 any error that a person reads as one line
 ├── Conflict                  an idempotency key was used before for another body
 ├── NotFound                  no such delivery, event, user …; or an ambiguous id
 ├── NotAllowed                missing or bad credentials, or a role too low
+│   └── RefusedByProxy        a 401 or 403 that is not from alertctl serve
 ├── Unreachable               the database, or the server in remote mode, can't be reached
 └── DeliveryError             a provider did not accept a message; `reason` decides about a retry
 """
@@ -72,6 +73,10 @@ class NotAllowed(AlertctlError):
         super().__init__(message)
         self.authenticated = authenticated
         self.caller = caller
+
+
+class RefusedByProxy(NotAllowed):
+    """An HTTP 401 or 403 that is not from alertctl serve: it has not seen the token."""
 
 
 class Unreachable(AlertctlError):

@@ -14,7 +14,16 @@ from urllib.parse import urlencode, urlsplit
 from alertctl.client.server_config import ServerConfig, current_token
 from alertctl.config.urls import ROUTES
 from alertctl.deadline import Deadline
-from alertctl.errors import AlertctlError, ConfigError, Conflict, InvalidEvent, NotAllowed, NotFound, Unreachable
+from alertctl.errors import (
+    AlertctlError,
+    ConfigError,
+    Conflict,
+    InvalidEvent,
+    NotAllowed,
+    NotFound,
+    RefusedByProxy,
+    Unreachable,
+)
 from alertctl.http.client import HttpClient, Response, StreamHandlers
 from alertctl.http.errors import HttpError
 from alertctl.schemas import from_json
@@ -26,8 +35,8 @@ MAX_ERROR_TEXT = 500
 """Characters of a server's text that an error shows."""
 TRANSIENT_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
 """Statuses that are worth a retry."""
-PROXY_STATUSES = (502, 503, 504)
-"""Statuses of a proxy that does not reach the server."""
+PROXY_STATUSES = (408, 413, 429, 500, 502, 503, 504)
+"""Statuses with which a proxy answers instead of the server."""
 PROXY_AUTH = "the proxy requires a user name and password; put them into the proxy's address (HTTP_PROXY, HTTPS_PROXY)"
 MAX_BROKEN_REPEATS = 2
 """Retries after a 500 or a failed name look-up, which are rarely temporary."""
@@ -65,6 +74,7 @@ ADVICE = {
     "connect_timeout": "; check the network and ALERTCTL_SERVER",
     "dns_timeout": "; check this machine's DNS",
     "dns_failure": "; correct ALERTCTL_SERVER",
+    "proxy_failed": "; correct the proxy's address (HTTP_PROXY, HTTPS_PROXY), or add the host to NO_PROXY",
 }
 """The advice after an error, by its code."""
 UNTRUSTED = ("tls_untrusted", "tls_wrong_host", "tls_expired")
@@ -304,8 +314,11 @@ def error_from(reply: Response, server: ServerConfig) -> AlertctlError:
     detail = str(problem.get("detail", ""))[:MAX_ERROR_TEXT] if isinstance(problem, dict) else ""
     status = reply.status
     if status in (401, 403):
-        message = detail or f"{server.root} answered {status}, but not like alertctl; check for a proxy in between"
-        return NotAllowed(message, authenticated=status == 403)
+        if not detail:
+            return RefusedByProxy(
+                f"{server.root} answered {status}, but not like alertctl; check for a proxy in between"
+            )
+        return NotAllowed(detail, authenticated=status == 403)
     if 300 <= status < 400:
         location = reply.headers.get("location", "").partition("?")[0][:MAX_ERROR_TEXT]
         return Unreachable(f"{server.root} redirects to {location}; set ALERTCTL_SERVER to the final address")

@@ -58,7 +58,7 @@ def is_trusted_only(name: str) -> bool:
 
 def refuse_trusted_only(name: str, file: str) -> Refusal:
     # No TOML file can switch `.env` off.
-    alternative = "" if name == "ALERTCTL_NO_DOTENV" else ", or name a file with --config"
+    alternative = "" if name == "ALERTCTL_NO_DOTENV" else ", or set it in a TOML file that --config names"
     return Refusal(file, f"is not used from {file} in the working folder; export {name}{alternative}")
 
 
@@ -93,7 +93,7 @@ def _refuse_database(url: str, file: str, environ: Mapping[str, str]) -> Refusal
         return Refusal(
             file,
             f"is not used from {file} in the working folder because it names a file with a password or a key; "
-            "export DATABASE_URL, or name a file with --config",
+            "export DATABASE_URL, or set it in a TOML file that --config names",
         )
     for variable in _LIBPQ_SECRETS:
         if environ.get(variable):
@@ -114,5 +114,5 @@ def _refuse_address(name: str, file: str, secret: str, origin: str) -> Refusal:
     return Refusal(
         file,
         f"is not used from {file} in the working folder together with {secret} from {origin}; "
-        f"{advice}, or name a file with --config",
+        f"{advice}, or set it in a TOML file that --config names",
     )

@@ -213,7 +213,7 @@ def _is_inside(path: Path, folder: Path | None) -> bool:
 def _outside(name: str, origin: str) -> str:
     return (
         f"{origin} in the working folder may only name files inside that folder; "
-        f"export {name}, or name a file with --config"
+        f"export {name}, or set it in a TOML file that --config names"
     )
 
 

@@ -13,8 +13,12 @@ from alertctl.errors import DeliveryError
 from alertctl.http.client import Response
 from alertctl.schemas import StatusReport, from_json
 
-_REACH_IT = "Start alertctl serve there, or correct ALERTCTL_SERVER, this machine's network, HTTPS_PROXY or CA bundle."
+_REACH_IT = (
+    "Start alertctl serve there, or correct ALERTCTL_SERVER, this machine's network, its proxy (HTTP_PROXY, HTTPS_PROXY) "
+    "or ALERTCTL_CA_BUNDLE."
+)
 _CORRECT_IT = "Set ALERTCTL_SERVER to the address of an alertctl serve, and check the proxies before it."
+_CHECK_PROXIES = "Check the proxies before the server (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)."
 _ON_SERVER = "Run alertctl doctor on the server's machine, and see the server's log."
 _NEW_TOKEN = "Set ALERTCTL_TOKEN to a token that an admin of that server created (alertctl token create)."
 _NOT_REACHABLE = unknown("not checked: the server is not reachable")
@@ -44,7 +48,7 @@ def check_token(check_run: CheckRun) -> CheckResult:
     if reply.status == 403 and "scope publish" in str(fields.get("detail")):
         return ok("accepted; it may publish events only")
     if reply.status in (401, 403):
-        return failure(f"the server rejected the token: {fields.get('detail', f'HTTP {reply.status}')}", _NEW_TOKEN)
+        return failure(f"the server rejected the token: {fields['detail']}", _NEW_TOKEN)
     return unknown(f"the server answered HTTP {reply.status}", _ON_SERVER)
 
 
@@ -91,9 +95,13 @@ def _answer(check_run: CheckRun, path: str) -> Response:
     try:
         check_run.cached(_readiness)
         url = f"{server_root(settings.server)}{ROUTES}{path}"
-        return request(check_run, "GET", url, headers, b"", check_run.deadline())
+        reply = request(check_run, "GET", url, headers, b"", check_run.deadline())
     except DeliveryError:
         raise CheckEnded(_NOT_REACHABLE) from None
+    if reply.status in (401, 403) and "detail" not in _fields(reply):
+        what = f"not checked: an HTTP {reply.status} that is not from alertctl serve"
+        raise CheckEnded(unknown(what, _CHECK_PROXIES))
+    return reply
 
 
 def _fields(reply: Response) -> dict[str, Any]:

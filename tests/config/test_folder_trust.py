@@ -88,7 +88,7 @@ def test_an_address_in_the_folder_is_refused_beside_a_secret_of_the_environment(
     advice = "" if secret == "JWT_JWKS" else f" set both in {name},"
     assert line == (
         f"{address}: is not used from {name} in the working folder together with {secret} from the environment; "
-        f"export {address},{advice} or name a file with --config"
+        f"export {address},{advice} or set it in a TOML file that --config names"
     )
     assert SECRETS[secret] not in line
 
@@ -192,7 +192,7 @@ def test_a_setting_that_trusts_or_opens_something_does_not_count_in_the_folder(l
     file_may_set_it = name != "ALERTCTL_NO_DOTENV"
     assert settings.refusals[name].message == (
         f"is not used from .env in the working folder; export {name}"
-        f"{', or name a file with --config' if file_may_set_it else ''}"
+        f"{', or set it in a TOML file that --config names' if file_may_set_it else ''}"
     )
     assert [(problem.name, problem.severity) for problem in check(settings) if problem.severity == "error"] == [
         (name, "error")
@@ -279,7 +279,7 @@ def test_a_database_of_the_folder_does_not_get_the_drivers_password(load_in, fol
     assert load_in().origin("DATABASE_URL") == ".env"
     assert problem_of(load_in, {variable: "x"}) == (
         f"DATABASE_URL: is not used from .env in the working folder together with {variable} from the environment; "
-        "export DATABASE_URL, write the password into the URL, or name a file with --config"
+        "export DATABASE_URL, write the password into the URL, or set it in a TOML file that --config names"
     )
     for url in ("postgresql://u:pw@h/d", "postgresql://u@h/d?password=pw", "sqlite:///x.db"):
         (folder / ".env").write_text(f"DATABASE_URL={url}\n")
@@ -293,7 +293,7 @@ def test_a_database_of_the_folder_names_no_password_file_even_in_the_folder(load
     (folder / ".env").write_text(f"DATABASE_URL=postgresql://u@h/d?{parameter}\n")
     assert problem_of(load_in, environ) == (
         "DATABASE_URL: is not used from .env in the working folder because it names a file with a password or a key; "
-        "export DATABASE_URL, or name a file with --config"
+        "export DATABASE_URL, or set it in a TOML file that --config names"
     )
 
 

@@ -89,6 +89,15 @@ def test_another_program_at_the_address_is_recognized(tmp_path: Path) -> None:
     assert "not as alertctl serve does" in findings["reachable"].what
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_page_of_a_proxy_is_no_answer_to_the_token(tmp_path: Path, status: int) -> None:
+    with raw_server() as proxy:
+        proxy.reply = b"HTTP/1.1 %d No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno" % status
+        findings = check_server(f"http://127.0.0.1:{proxy.port}", "actl_x", tmp_path)
+    assert {findings[name].outcome for name in CHECKS[1:]} == {"unknown"}
+    assert f"an HTTP {status} that is not from alertctl serve" in findings["token"].what
+
+
 def test_the_command_checks_the_server_and_says_why_other_areas_are_not_checked(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

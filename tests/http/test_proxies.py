@@ -211,17 +211,17 @@ def test_the_certificate_of_a_proxy_is_not_taken_for_the_servers(
 
 
 def test_the_certificate_of_a_server_behind_a_proxy_with_tls_is_the_servers(
-    remote_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    tls_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tunnel(connection: socket.socket) -> None:
         with certificates.context.wrap_socket(connection.dup(), server_side=True) as client:
-            head = read_request(client)
+            host, port = read_request(client).split()[1].decode().split(":")
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            join(client, connect_to(head))
+            join(client, socket.create_connection((host, int(port))))
 
     with contextlib.closing(Certificates()) as certificates, raw_server(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
-        error = failure(remote_url(remote_sandbox), ca_bundle=certificates.ca_file)
+        error = failure(tls_sandbox.slack_api_url, ca_bundle=certificates.ca_file)
     assert (error.reason, error.code) == (Reason.CONFIG, "tls_untrusted")
 
 
@@ -299,10 +299,7 @@ def test_a_socks_proxy_that_refuses_the_password_is_named(
 def socks_server(
     credentials: tuple[str, str], port: int, asked: list[tuple[int, bytes]]
 ) -> Callable[[socket.socket], None]:
-    """A SOCKS 5 proxy (RFC 1928, 1929) that connects everybody with the right password to `port` on this machine.
-
-    `asked` gets the address of each request.
-    """
+    """A SOCKS 5 proxy (RFC 1928, 1929) that connects everybody with the right password to `port` on this machine."""
 
     def converse(connection: socket.socket) -> None:
         read = connection.makefile("rb").read
@@ -316,10 +313,7 @@ def socks_server(
             connection.sendall(b"\x01\x01")
             return
         connection.sendall(b"\x01\x00")
-        request = read(4)
-        if len(request) < 4:
-            return
-        address_type = request[3]
+        _, _, _, address_type = read(4)
         address = read({1: 4, 4: 16}.get(address_type) or read(1)[0])
         read(2)
         asked.append((address_type, address))

@@ -33,6 +33,7 @@ from alertctl.errors import (
     Conflict,
     InvalidEvent,
     NotAllowed,
+    RefusedByProxy,
     Unreachable,
     UnusableDatabase,
 )
@@ -302,7 +303,7 @@ def _spool(command: SendCommand, error: Exception) -> int:
 
 def _next_step(error: Exception, spooled: Spooled) -> str:
     """Return how a spooled event gets published."""
-    if isinstance(error, NotAllowed):
+    if isinstance(error, NotAllowed) and not isinstance(error, RefusedByProxy):
         step = f"the next command with a valid ALERTCTL_TOKEN for {spooled.destination} publishes it"
     elif isinstance(error, UnusableDatabase):
         step = f"after that, the next command that uses {spooled.destination} publishes it"

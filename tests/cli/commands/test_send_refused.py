@@ -118,6 +118,7 @@ def test_an_answer_of_a_proxy_in_between_is_no_reason_to_lose_an_event(monkeypat
         monkeypatch.setenv("ALERTCTL_SERVER", address)
         ran = run(*SEND)
         assert (ran.exit_code, ran.stdout, "spooled as " in ran.stderr) == (0, "", True)
+        assert "ALERTCTL_TOKEN" not in ran.stderr
         assert run(*SEND, "--strict").exit_code == (4 if status in (401, 403) else 5)
     assert [item["destination"] for item in waiting()] == [address, address]
 
