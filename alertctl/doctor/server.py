@@ -14,8 +14,8 @@ from alertctl.http.client import Response
 from alertctl.schemas import StatusReport, from_json
 
 _REACH_IT = (
-    "Start alertctl serve there, or correct ALERTCTL_SERVER, this machine's network, its proxy (HTTP_PROXY, HTTPS_PROXY) "
-    "or ALERTCTL_CA_BUNDLE."
+    "Start alertctl serve there, or correct ALERTCTL_SERVER, this machine's network, "
+    "its proxy (HTTP_PROXY, HTTPS_PROXY) or ALERTCTL_CA_BUNDLE."
 )
 _CORRECT_IT = "Set ALERTCTL_SERVER to the address of an alertctl serve, and check the proxies before it."
 _CHECK_PROXIES = "Check the proxies before the server (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)."
