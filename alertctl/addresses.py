@@ -151,11 +151,11 @@ def glob_key(channel: str, pattern: str) -> str:
     return f"{identity(channel, local)}{at}{glob_key('email', domain)}" if local else identity(channel, pattern)
 
 
-def masked(channel: str, address: str) -> str:
+def masked(address: str) -> str:
     """Return an address of which only the first letter and the domain are shown: `d***@corp.example`, `#o***`."""
     if email := email_of_person(address):
-        return f"@{masked('email', email)}"
-    if channel == "email":
+        return f"@{masked(email)}"
+    if "@" in address:
         local, _, domain = address.rpartition("@")
         return f"{local[:1]}***@{domain}"
     mark = "#" if address.startswith("#") else ""

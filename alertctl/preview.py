@@ -103,9 +103,6 @@ def preview_event(
     with store.reading() as connection:
         targets = [decision.target for decision in decisions_of(connection, publication)]
     if mask_users:
-        targets = [
-            replace(target, address=masked(target.channel, target.address)) if target.user_id else target
-            for target in targets
-        ]
+        targets = [replace(target, address=masked(target.address)) if target.user_id else target for target in targets]
     channels = build_all(settings)
     return [_render(channels, content, target, moment) for target in targets]

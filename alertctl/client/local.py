@@ -18,7 +18,6 @@ from alertctl import delivery_log, outbox, preferences, schemas, users
 from alertctl.channels import CHANNEL_NAMES, CHANNEL_TYPES, build, build_all
 from alertctl.config import Settings, reference
 from alertctl.config.secret_files import current_database_url
-from alertctl.config.validators import too_many_mentions
 from alertctl.connectivity_test import send_test_message, wait_for_results
 from alertctl.db import Store, upgrade
 from alertctl.dispatcher import Dispatcher, DispatchOptions
@@ -99,13 +98,8 @@ class LocalClient:
         return replace(receipt, warnings=warnings)
 
     def _setting_problems(self) -> list[str]:
-        routes = self._rules.routes
-        broken = (f"{problem}; the route adds the default targets instead" for problem in routes.problems)
-        mentions = {f"routes.{route.name}": route.options.get("mention", ()) for route in routes.items}
-        mentions["SLACK_MENTION"] = self._settings.slack.mention
-        problems = ((name, too_many_mentions(names)) for name, names in mentions.items())
-        dropped = (f"{name}: {problem}" for name, problem in problems if problem)
-        return [*map(_add_default, self._settings.problems), *broken, *dropped]
+        routes = (f"{problem}; the route adds the default targets instead" for problem in self._rules.routes.problems)
+        return [*map(_add_default, self._settings.problems), *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""

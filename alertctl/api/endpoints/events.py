@@ -231,7 +231,7 @@ def _parse_targets(to: Any) -> list[str]:
 
 
 def _masked(item: DeliveryItem) -> DeliveryItem:
-    return replace(item, to=masked(item.channel, item.to))
+    return replace(item, to=masked(item.to))
 
 
 def _read_state(services: Services, caller: Caller, event_id: str) -> EventState:

@@ -29,4 +29,4 @@ def status(caller: Developer, services: ServicesDep) -> StatusReport:
 
 def _masked(pause: Paused) -> Paused:
     """Return the pause with its address masked, which may be one that a user chose."""
-    return replace(pause, to=masked("email" if "@" in pause.to else "slack", pause.to)) if pause.to else pause
+    return replace(pause, to=masked(pause.to)) if pause.to else pause
