@@ -38,7 +38,8 @@ app = typer.Typer(
 
     The next command that uses an event's database or server publishes it (not db, doctor, config,
     preview, routes, send --dry-run, spool list or spool drop). So does the `alertctl serve` of that
-    database or server, if it runs as the same user on this machine and the token was not rejected.
+    database or server, if it runs as the same user on this machine; for a server, only with a valid
+    token that alertctl made, not with a JWT.
     """,
 )
 
