@@ -75,11 +75,15 @@ ADVICE = {
     "dns_timeout": "; check this machine's DNS",
     "dns_failure": "; correct ALERTCTL_SERVER",
     "proxy_failed": "; correct the proxy's address (HTTP_PROXY, HTTPS_PROXY), or add the host to NO_PROXY",
+    "proxy_untrusted": "; correct the proxy's address, or set ALERTCTL_CA_BUNDLE",
 }
 """The advice after an error, by its code."""
 UNTRUSTED = ("tls_untrusted", "tls_wrong_host", "tls_expired")
 PERMANENT = frozenset(
-    (*UNTRUSTED, "bad_reply", "endless_reply", "tls_not_spoken", "tls_failed", "proxy_auth", "bad_request")
+    (
+        *UNTRUSTED,
+        *("bad_reply", "endless_reply", "tls_not_spoken", "tls_failed", "proxy_auth", "proxy_untrusted", "bad_request"),
+    )
 )
 """Error codes that a retry cannot fix."""
 

@@ -60,14 +60,15 @@ class RemoteClient:
         answer = self._calls.request("POST", "/events", _body(request), headers={"Idempotency-Key": key})
         read = {"created": True, **answer.data} if isinstance(answer.data, dict) else answer.data
         receipt = self._calls.parse(schemas.EventReceipt, read)
-        if answer.headers.get("idempotent-replayed") != "true" or answer.repeated:
+        if answer.headers.get("idempotent-replayed") != "true":
             return receipt
         try:
             # Read the current state: the reply has the deliveries as they were when recorded.
             deliveries = self._state(receipt.event_id, 0.0, "tried").deliveries
         except NotFound:
             return replace(receipt, created=False, is_current=False, warnings=[OTHER_PUBLISHER])
-        return replace(receipt, created=False, deliveries=deliveries, warnings=[])
+        # An earlier try of this call may have recorded it.
+        return receipt if answer.repeated else replace(receipt, created=False, deliveries=deliveries, warnings=[])
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         until, seconds = ("tried", FIRST_ATTEMPT_SECONDS) if wait is None else ("final", wait)

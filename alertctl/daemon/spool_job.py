@@ -46,9 +46,9 @@ class SpoolJob:
         self._wake = wake
         self._clock = clock
         self._rules = routing_rules_of(settings)
-        address = database_address(settings.database.url)
-        setting = "" if settings.origin("DATABASE_URL") == "default" else "DATABASE_URL"
-        self._database, self._addresses = Destination(address, False, setting=setting), frozenset(addresses)
+        # Without `setting`: the caller's DATABASE_URL may be another one than the daemon's.
+        self._database = Destination(database_address(settings.database.url), False)
+        self._addresses = frozenset(addresses)
         self._logged_error: str | None = None
 
     def __call__(self) -> None:

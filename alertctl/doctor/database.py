@@ -103,7 +103,7 @@ def check_migrations(check_run: CheckRun) -> CheckResult:
     if log.version == HEAD:
         return ok(f"current (version {HEAD})")
     if log.store is None:
-        return ok("the first command creates the tables")
+        return _NOT_REACHABLE if _obstacle(log.missing) else ok("the first command creates the tables")
     if log.version is None:
         try:
             with log.store.reading() as connection:

@@ -85,7 +85,8 @@ def http_error(curl: pycurl.Curl, number: int, message: str, body_size: int, pro
     used_proxy = proxy if proxy and curl.getinfo(pycurl.USED_PROXY) else ""
     code = _proxy_code(curl, number, uses_tls=proxy.startswith("https:")) if used_proxy and not ready else ""
     code = code or _code(curl, number, message.lower(), ready=ready)
-    about = f"the proxy {used_proxy.partition('://')[2]}: " if code == "proxy_failed" and used_proxy else ""
+    is_proxys = bool(used_proxy) and code in ("proxy_failed", "proxy_untrusted")
+    about = f"the proxy {used_proxy.partition('://')[2]}: " if is_proxys else ""
     sent = ready and curl.getinfo(pycurl.SIZE_UPLOAD_T) >= body_size
     return HttpError(code, f"{about}{message}", sent=sent)
 
@@ -120,7 +121,9 @@ def _proxy_code(curl: pycurl.Curl, number: int, *, uses_tls: bool) -> str:
         return "proxy_failed"
     # An open tunnel shows that the proxy works. So does a TLS error, unless it is the error of the proxy's own TLS.
     is_tls_error = number in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_PEER_FAILED_VERIFICATION)
-    return "" if status or (is_tls_error and not uses_tls) else "proxy_failed"
+    if status or (is_tls_error and not uses_tls):
+        return ""
+    return "proxy_untrusted" if number == pycurl.E_PEER_FAILED_VERIFICATION else "proxy_failed"
 
 
 def _certificate_code(verify_result: int) -> str:

@@ -73,6 +73,8 @@ class Destination:
         if not _text(sources.values, "DATABASE_URL") and "DATABASE_URL" not in _names_in(sources.problems):
             # It is the default database that can't be used.
             names -= {"DATABASE_URL"}
+        if server:
+            names -= {"DATABASE_URL"}
         unusable = next((name for name in _SETTINGS if name in names), None)
         if unusable is None and not server:
             # The file may name a server, which comes before any database.

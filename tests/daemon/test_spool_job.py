@@ -42,14 +42,15 @@ def test_events_for_its_database_are_published_at_the_start_and_later(
     serve, settings, database_url, sandbox: Sandbox, call
 ):
     spool = keep(database_address(database_url), *(f"n{number}" for number in range(20)))
-    keep("sqlite:////somewhere/else.db", "not mine")
+    for other in ("sqlite:////somewhere/else.db", "the destination that DATABASE_URL names"):
+        keep(other, f"not mine: {other}")
     daemon = serve()
     sandbox.slack.wait_for(20, 30)
     assert all("delayed 31 min" in json.dumps(message.blocks) for message in sandbox.slack.messages)
-    wait_until(lambda: spool.waiting() == 1)
+    wait_until(lambda: spool.waiting() == 2)
     keep(database_address(database_url), "later")
     sandbox.slack.wait_for(21, 30)
-    wait_until(lambda: spool.waiting() == 1)
+    wait_until(lambda: spool.waiting() == 2)
     assert call(daemon, "GET", "delivery-log")[1]["total"] == 21
     assert "published 20 spooled events" in "".join(daemon.log)
 

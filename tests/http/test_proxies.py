@@ -205,7 +205,7 @@ def test_the_certificate_of_a_proxy_is_not_taken_for_the_servers(
     with contextlib.closing(Certificates(flavour)) as certificates, raw_server(refused_handshake) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"https://bob:pa55word@127.0.0.1:{proxy.port}")
         error = failure(f"{scheme}://slack.example/api/", ca_bundle=certificates.ca_file if is_trusted else None)
-    assert (error.reason, error.code) == (Reason.CONFIG, "proxy_failed")
+    assert (error.reason, error.code) == (Reason.CONFIG, "proxy_untrusted")
     assert error.detail.startswith(f"the proxy 127.0.0.1:{proxy.port}: ")
     assert words in error.detail
 

@@ -42,6 +42,8 @@ from alertctl.spool import Destination, Spooled, describe
 
 STILL_WAITING = "still waiting (a mail server may take minutes); Ctrl-C is safe: `alertctl serve` retries what is open"
 MAX_WAIT_SECONDS = 86400.0
+NOT_DELIVERED = 3
+"""The exit code with --strict when the event was not recorded or not delivered to everybody."""
 
 TitleOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Short for --set title=TEXT (generic_alert).")]
 MessageOption = Annotated[
@@ -178,12 +180,14 @@ def send(
             warn("--receipt: a dry run writes no receipt")
         command = SendCommand(request, sources, is_server, receipt, queue, wait_seconds, output, moment)
         code = _preview(context, request, output) if dry_run else _send(context, command)
-    if code and (_is_strict(sources.values, warns=is_server) if strict is None else strict):
+    # A local client that records the event warns of a wrong ALERTCTL_STRICT itself.
+    warns = is_server or code not in (0, NOT_DELIVERED)
+    if code and (_is_strict(sources.values, warns=warns) if strict is None else strict):
         raise typer.Exit(code)
 
 
 def _is_strict(values: Mapping[str, Value], *, warns: bool) -> bool:
-    """Return the value of ALERTCTL_STRICT; False if it is invalid. A local client warns of that itself."""
+    """Return the value of ALERTCTL_STRICT; False if it is invalid."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
@@ -229,7 +233,7 @@ def _preview(context: typer.Context, request: PublishRequest, output: Output) ->
     print_previews(previews.items, warnings, output)
     for warning in warnings:
         warn(warning)
-    return 3 if lacking else 0
+    return NOT_DELIVERED if lacking else 0
 
 
 def _send(context: typer.Context, command: SendCommand) -> int:
@@ -246,7 +250,7 @@ def _send(context: typer.Context, command: SendCommand) -> int:
         # A warning, so that a job that runs again does not fail.
         warn(f"{conflict}; this event is not recorded, and nobody is notified")
         _report_unrecorded(command, "refused", str(conflict), warnings=[str(conflict)])
-        return 3
+        return NOT_DELIVERED
     except Exception as error:
         # Keep the event, even if the settings or alertctl itself are at fault.
         if published:
@@ -278,7 +282,7 @@ def _report_recorded(client: Client, command: SendCommand, receipt: EventReceipt
         sys.stdout.flush()
     command.receipt.put()
     statuses = {delivery.status for delivery in deliveries if not is_off(delivery)}
-    return 0 if statuses and (command.queue or statuses <= {"success", "suppressed"}) else 3
+    return 0 if statuses and (command.queue or statuses <= {"success", "suppressed"}) else NOT_DELIVERED
 
 
 def _spool(command: SendCommand, error: Exception) -> int:

@@ -391,3 +391,31 @@ def test_a_receipt_and_json_name_the_cause(server, tmp_path):
     assert (receipt["outcome"], receipt["spool_id"]) == ("spooled", answer["spool_id"])
     assert receipt["error"] == answer["warnings"][0]
     assert receipt["error"].startswith("ALERTCTL_TOKEN is not set")
+
+
+@pytest.mark.parametrize("meant", ["true", "false"])
+def test_an_event_that_waits_for_an_unclear_switch_of_a_dotenv_file_is_published_with_a_clear_one(
+    slack_and_email: Sandbox, monkeypatch, tmp_path, meant
+):
+    (tmp_path / ".env").write_text("OTHER_PROGRAM=1\n")
+    monkeypatch.setenv("ALERTCTL_NO_DOTENV", "ture")
+    assert "spooled as " in run(*SEND).stderr
+    monkeypatch.setenv("ALERTCTL_NO_DOTENV", meant)
+    assert "published 1 event" in run("log").stderr
+
+
+def test_an_event_for_a_server_ignores_an_unreadable_database_address(server, sqlite_url, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALERTCTL_TOKEN", token_for(sqlite_url, ADMIN, "admin"))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "missing"))
+    assert "spooled as " in run(*SEND).stderr
+    monkeypatch.delenv("DATABASE_URL_FILE")
+    assert "published 1 event" in run("log").stderr
+
+
+def test_a_wrong_alertctl_strict_is_named_also_for_an_event_that_is_not_recorded(monkeypatch):
+    monkeypatch.setenv("ALERTCTL_STRICT", "ture")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////dev/null/alertctl.db")
+    ran = run(*SEND)
+    assert (ran.exit_code, "spooled as " in ran.stderr) == (0, True)
+    assert 'warning: ALERTCTL_STRICT: "ture" is neither true nor false; the default applies: false' in ran.stderr
