@@ -270,15 +270,13 @@ def test_a_typo_that_leaves_no_dotenv_unread_is_a_warning(slack_and_email: Sandb
 
 @pytest.mark.parametrize("database", ["default", "named"])
 def test_an_event_for_a_database_that_this_version_cannot_use_waits_for_that_database(
-    slack_and_email: Sandbox, store: Store, monkeypatch, tmp_path, database
+    slack_and_email: Sandbox, monkeypatch, tmp_path, database
 ):
-    url = os.environ["DATABASE_URL"]
     if database == "default":
         monkeypatch.delenv("DATABASE_URL")
-        run("log")
-        url = default_url(os.environ)
-        store = Store(url)
-    with store.writing() as connection:
+    run("log")
+    url = os.environ.get("DATABASE_URL", default_url(os.environ))
+    with closing(Store(url)) as store, store.writing() as connection:
         connection.exec_driver_sql("UPDATE alertctl_version SET version_num = '0999'")
     ran = run(*SEND)
     assert (ran.exit_code, ran.stderr.startswith("alertctl: DATABASE_URL: ")) == (0, True)
