@@ -80,7 +80,11 @@ class LocalClient:
     @cached_property
     def _store(self) -> Store:
         store = Store(self._settings.database.url, current_url=current_database_url(self._settings))
-        upgrade(store)
+        try:
+            upgrade(store)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     @cached_property
@@ -99,7 +103,9 @@ class LocalClient:
 
     def _setting_problems(self) -> list[str]:
         routes = (f"{problem}; the route adds the default targets instead" for problem in self._rules.routes.problems)
-        return [*map(_add_default, self._settings.problems), *routes]
+        # `send` warns of ALERTCTL_STRICT itself, also when it does not get this far.
+        problems = (problem for problem in self._settings.problems if not problem.startswith("ALERTCTL_STRICT:"))
+        return [*map(_add_default, problems), *routes]
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         """Return an event's deliveries after a first attempt at each, or with `wait` (seconds) once all are final."""

@@ -17,7 +17,7 @@ from alertctl import schemas
 from alertctl.addresses import email_key
 from alertctl.client.api_calls import ApiCalls, unexpected_json
 from alertctl.client.server_config import ServerConfig
-from alertctl.errors import NotAllowed, NotFound
+from alertctl.errors import AlertctlError, NotAllowed, NotFound
 
 T = TypeVar("T")
 FIRST_ATTEMPT_SECONDS = 12.0
@@ -67,8 +67,14 @@ class RemoteClient:
             deliveries = self._state(receipt.event_id, 0.0, "tried").deliveries
         except NotFound:
             return replace(receipt, created=False, is_current=False, warnings=[OTHER_PUBLISHER])
+        except AlertctlError:
+            if not answer.repeated:
+                raise
+        else:
+            if not answer.repeated:
+                return replace(receipt, created=False, deliveries=deliveries, warnings=[])
         # An earlier try of this call may have recorded it.
-        return receipt if answer.repeated else replace(receipt, created=False, deliveries=deliveries, warnings=[])
+        return receipt
 
     def deliver(self, event_id: str, wait: float | None = None) -> list[schemas.DeliveryItem]:
         until, seconds = ("tried", FIRST_ATTEMPT_SECONDS) if wait is None else ("final", wait)

@@ -145,12 +145,11 @@ def gather(
     set_flags = {name: value for name, value in (flags or {}).items() if value is not None}
     sources.layers = [Layer("flag", _ours(set_flags), cwd), Layer("environment", _ours(environ), cwd)]
     is_dotenv_off = _is_dotenv_off(environ)
-    if is_dotenv_off is not None:
-        # Also if it is off: the setting may have been unclear when an event was spooled.
-        sources.files[".env"] = absolute_path(cwd / ".env")
-    elif os.path.isfile(cwd / ".env"):
-        sources.files["ALERTCTL_NO_DOTENV"] = absolute_path(cwd / ".env")
+    if is_dotenv_off is not None or os.path.isfile(cwd / ".env"):
+        # Not the path of `.env`: an event that waits for a faulty `.env` must not go elsewhere once that is off.
+        sources.files["ALERTCTL_NO_DOTENV"] = f"ALERTCTL_NO_DOTENV in {absolute_path(cwd)}"
     if is_dotenv_off is False:
+        sources.files[".env"] = absolute_path(cwd / ".env")
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))
     file, origin, confined_to = _toml_file(sources, environ, cwd)
     sources.files["ALERTCTL_CONFIG"] = absolute_path(file or cwd / "alertctl.toml")

@@ -109,8 +109,8 @@ StrictOption = Annotated[
     typer.Option(
         "--strict/--no-strict",
         help="With --strict: exit with 3 if a delivery did not succeed, there is no recipient or the key was used for "
-        "different content, 4 if the event is spooled because the token is missing or not accepted, 5 if it is spooled "
-        "for another reason, or lost. Default: ALERTCTL_STRICT.",
+        "different content, 4 if the event is spooled because the token is missing or not accepted (or a proxy "
+        "answered 401 or 403), 5 if it is spooled for another reason, or lost. Default: ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
@@ -160,6 +160,7 @@ def send(
     with receipt_in(receipt_file) as receipt:
         sources = gather(flags=flags_of(context))
         is_server = Destination.best_known(sources, None, os.environ).is_server
+        is_strict = _is_strict(sources.values) if strict is None else strict
         wait_seconds = _wait_seconds(wait, queue)
         request = build_request(
             event,
@@ -180,20 +181,17 @@ def send(
             warn("--receipt: a dry run writes no receipt")
         command = SendCommand(request, sources, is_server, receipt, queue, wait_seconds, output, moment)
         code = _preview(context, request, output) if dry_run else _send(context, command)
-    # A local client that records the event warns of a wrong ALERTCTL_STRICT itself.
-    warns = is_server or code not in (0, NOT_DELIVERED)
-    if code and (_is_strict(sources.values, warns=warns) if strict is None else strict):
+    if code and is_strict:
         raise typer.Exit(code)
 
 
-def _is_strict(values: Mapping[str, Value], *, warns: bool) -> bool:
+def _is_strict(values: Mapping[str, Value]) -> bool:
     """Return the value of ALERTCTL_STRICT; False if it is invalid."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
     except ValueError as error:
-        if warns:
-            warn(f"ALERTCTL_STRICT: {error}; the default applies: false")
+        warn(f"ALERTCTL_STRICT: {error}; the default applies: false")
         return False
 
 

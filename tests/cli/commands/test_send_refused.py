@@ -255,7 +255,7 @@ def test_an_event_whose_dotenv_is_unread_because_of_a_typo_waits_for_it(
     assert ran.stderr.startswith('alertctl: ALERTCTL_NO_DOTENV: "flase" is neither true nor false\n')
     assert "the default applies" not in ran.stderr
     (listed,) = waiting()
-    assert listed["destination"] == f"the destination that {tmp_path}/.env names"
+    assert listed["destination"] == f"the destination that ALERTCTL_NO_DOTENV in {tmp_path} names"
     assert notify("generic_alert", title="Disk full").outcome == "spooled"
     monkeypatch.setenv("ALERTCTL_NO_DOTENV", "false")
     assert "published 2 events" in run("log").stderr
