@@ -90,8 +90,8 @@ _NOT_THE_API = "Correct {setting} and HTTPS_PROXY: the server that answers is no
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)."
 _PROXY = "Correct HTTPS_PROXY, or add the provider's host to NO_PROXY."
 _PROXY_AUTHORITY = (
-    "Correct HTTPS_PROXY, or set ALERTCTL_CA_BUNDLE to a PEM file with the proxy's authority and the system's, which "
-    "this setting replaces."
+    "Correct HTTPS_PROXY, renew the proxy's certificate, or set ALERTCTL_CA_BUNDLE to a PEM file with its authority "
+    "and the system's, which this setting replaces."
 )
 _HOST_AND_PORT = "Check {setting}, the port and the firewall; if they are correct, the provider is down."
 _NO_CONNECTION = "Check {setting}, the port and the firewall, or set HTTPS_PROXY."
@@ -109,7 +109,11 @@ _NETWORK: _Table = {
         ("bad_proxy_url", "the proxy's URL is invalid", "Correct the URL in HTTPS_PROXY."),
         ("bad_url", "the provider's URL is invalid", "Correct {setting}."),
         ("proxy_auth", "the proxy requires a user name and password", _PROXY_LOGIN),
-        ("proxy_untrusted", "the certificate of the https:// proxy is not valid for this machine", _PROXY_AUTHORITY),
+        (
+            "proxy_untrusted",
+            "the certificate of the https:// proxy is untrusted, expired or for another host",
+            _PROXY_AUTHORITY,
+        ),
         ("tls_expired", "the server's certificate has expired or is not yet valid", _TLS_DATE),
         ("tls_not_spoken", "the server does not use TLS on this port", _TLS_PORT),
         ("tls_untrusted", "the server's certificate is not signed by a trusted authority", _TLS_AUTHORITY),

@@ -147,7 +147,9 @@ def gather(
     is_dotenv_off = _is_dotenv_off(environ)
     if is_dotenv_off is not None or os.path.isfile(cwd / ".env"):
         # Not the path of `.env`: an event that waits for a faulty `.env` must not go elsewhere once that is off.
-        sources.files["ALERTCTL_NO_DOTENV"] = f"ALERTCTL_NO_DOTENV in {absolute_path(cwd)}"
+        # A clear switch has no problem, but accepts events that waited for it.
+        name = "ALERTCTL_NO_DOTENV" if is_dotenv_off is None else ""
+        sources.files[name] = f"ALERTCTL_NO_DOTENV in {absolute_path(cwd)}"
     if is_dotenv_off is False:
         sources.files[".env"] = absolute_path(cwd / ".env")
         sources.layers.append(Layer(".env", _ours(_dotenv(cwd, sources)), cwd, confined_to=cwd))

@@ -26,6 +26,7 @@ from alertctl.cli.send_request import build_request
 from alertctl.cli.spool_flush import spool_here
 from alertctl.client import Client
 from alertctl.config import Sources, Value, duration_of, ends_with_machine, gather
+from alertctl.config.sources import origin_note
 from alertctl.config.validators import yes_or_no
 from alertctl.errors import (
     AlertctlError,
@@ -160,7 +161,8 @@ def send(
     with receipt_in(receipt_file) as receipt:
         sources = gather(flags=flags_of(context))
         is_server = Destination.best_known(sources, None, os.environ).is_server
-        is_strict = _is_strict(sources.values) if strict is None else strict
+        # A local dry run stops at a wrong setting by itself.
+        is_strict = _is_strict(sources.values, warns=is_server or not dry_run) if strict is None else strict
         wait_seconds = _wait_seconds(wait, queue)
         request = build_request(
             event,
@@ -185,13 +187,14 @@ def send(
         raise typer.Exit(code)
 
 
-def _is_strict(values: Mapping[str, Value]) -> bool:
+def _is_strict(values: Mapping[str, Value], *, warns: bool) -> bool:
     """Return the value of ALERTCTL_STRICT; False if it is invalid."""
     strict = values.get("ALERTCTL_STRICT")
     try:
         return strict is not None and bool(strict.text.strip()) and yes_or_no(strict.raw)
     except ValueError as error:
-        warn(f"ALERTCTL_STRICT: {error}; the default applies: false")
+        if warns and strict is not None:
+            warn(f"ALERTCTL_STRICT: {error}{origin_note(strict.origin)}; the default applies: false")
         return False
 
 

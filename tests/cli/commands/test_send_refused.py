@@ -417,3 +417,12 @@ def test_a_wrong_alertctl_strict_is_named_also_for_an_event_that_is_not_recorded
     ran = run(*SEND)
     assert (ran.exit_code, "spooled as " in ran.stderr) == (0, True)
     assert 'warning: ALERTCTL_STRICT: "ture" is neither true nor false; the default applies: false' in ran.stderr
+
+
+def test_an_unknown_key_about_the_dotenv_file_holds_up_no_event(slack_and_email: Sandbox, tmp_path):
+    (tmp_path / "alertctl.toml").write_text("[alertctl]\nno_dotenv = false\n")
+    ran = run(*SEND)
+    assert ("recorded " in ran.stderr, "warning: ALERTCTL_NO_DOTENV: [alertctl] has no no_dotenv" in ran.stderr) == (
+        True,
+        True,
+    )
