@@ -16,7 +16,7 @@ CODES = (
     (1, "unexpected error, a port in use, an incomplete db copy or db backup, or a confirmation that was refused"),
     (2, "usage error, invalid input or settings, or no such id"),
     (3, "a delivery did not succeed (test, --strict); send --strict: no recipient, or a key used for other content"),
-    (4, "the token is missing or invalid, or its role is too low"),
+    (4, "the token is missing or invalid, its role is too low, or a proxy in front of the server answered 401 or 403"),
     (5, "the database or the server is unreachable; send without --dry-run: also if a setting that it needs is wrong"),
     (10, "a check failed: doctor, log --fail-if-any, status --fail-if-waiting or routes test --expect"),
     (130, "Ctrl-C (serve and sandbox: 0)"),

@@ -110,8 +110,9 @@ StrictOption = Annotated[
     typer.Option(
         "--strict/--no-strict",
         help="With --strict: exit with 3 if a delivery did not succeed, there is no recipient or the key was used for "
-        "different content, 4 if the event is spooled because the token is missing or not accepted (or a proxy "
-        "answered 401 or 403), 5 if it is spooled for another reason, or lost. Default: ALERTCTL_STRICT.",
+        "different content, 4 if the event is spooled because the token is missing or not accepted (or a proxy in "
+        "front of the server answered 401 or 403), 5 if it is spooled for another reason, or lost. Default: "
+        "ALERTCTL_STRICT.",
         show_default=False,
     ),
 ]
