@@ -93,9 +93,9 @@ def flush(
     alertctl spool flush 3f9c   even if refused, or for another database or server
 
     Publish the spooled events for the current database or server; refused events only by ID.
-    Exits with 5 if an event still has to wait, with 4 if the token is missing or was rejected or a
-    proxy in front of the server answered 401 or 403, with 2 if a setting or the database's version
-    is wrong. A refused event is set aside and does not change the exit code.
+    Exits with 5 if an event still has to wait, or with 4 if that is because the token is missing or
+    was rejected or a proxy in front of the server answered 401 or 403; with 2 if a setting or the
+    database's version is wrong. A refused event is set aside and does not change the exit code.
     """
     where = destination_of(context)
     with connected(context) as client:
